@@ -1,0 +1,1 @@
+"""The servers behind Nightlight: their configuration, and the two ways to run them."""

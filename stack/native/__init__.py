@@ -1,0 +1,1 @@
+"""The stack without Docker: the same servers at the same versions, built from their Go modules."""
