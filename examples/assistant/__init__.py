@@ -1,0 +1,1 @@
+"""A small RAG assistant, instrumented the way a user would do it."""

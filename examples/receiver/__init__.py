@@ -1,0 +1,1 @@
+"""A notification receiver: prints what a person would be sent."""
