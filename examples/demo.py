@@ -158,7 +158,7 @@ def _wait_for_telemetry(demo: _Run) -> None:
 
 
 def _cause_an_incident(demo: _Run) -> None:
-    demo.say(f"incident on: the provider now fails {FAILING_SHARE:.0%} of all calls")
+    demo.say(f"incident on: {FAILING_SHARE:.0%} of the provider's answers are now errors; waiting for the notification")
     _control(demo, {"errors": FAILING_SHARE})
     demo.incident = time.time()
     demo.fired = _wait(
@@ -197,7 +197,7 @@ def _wait(demo: _Run, link: str, probe: Callable[[], Any], seconds: float) -> An
             return found
         if time.monotonic() - reported >= REPORT_SECONDS:
             reported = time.monotonic()
-            demo.say(f"  still waiting for {link} ({reported - begun:.0f} s); {_situation(demo)}")
+            demo.say(f"  {reported - begun:.0f} s: {_situation(demo)}")
         time.sleep(0.5)
     down = [state.server for state in supervisor.status(demo.settings) if state.state != "ready"]
     raise StackError(
@@ -216,7 +216,7 @@ def _situation(demo: _Run) -> str:
         for one in _or_empty(lambda: web.get_json(demo.settings.url("prometheus", "/api/v1/alerts"))["data"]["alerts"])
     }
     state = alerts.get(names.ERROR_RATE_HIGH, "inactive")
-    return f"errors in the last 2 minutes: {_percent(ratio)}, {names.ERROR_RATE_HIGH} is {state} in Prometheus"
+    return f"{_percent(ratio)} of the calls of the last 2 minutes failed, {names.ERROR_RATE_HIGH} is {state}"
 
 
 # --- asking the stores -----------------------------------------------------------------------------------------------

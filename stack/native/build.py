@@ -18,27 +18,27 @@ from pathlib import Path
 
 from stack.errors import StackError
 from stack.native import go
-from stack.native.programs import BUILDS, MODULES, Build, module_version
+from stack.native.programs import BUILDS, Build, module_version
 from stack.settings import Settings
 
 MANIFEST = "manifest.json"
 PROGRESS_SECONDS = 15.0
 
 
-def programs(settings: Settings, say: Callable[[str], None]) -> dict[str, Path]:
+def programs(settings: Settings, say: Callable[[str], None], builds: Sequence[Build] = BUILDS) -> dict[str, Path]:
     """Return the path of every program, building what the cache lacks.
 
     Raises StackError when .env and a module pin disagree, a build fails, or the cache is damaged or not writable.
     """
     missing = []
-    for build in BUILDS:
+    for build in builds:
         _check_pin(build, settings.pins)
         if not _entry(build, settings).exists():
             missing.append(build)
     if missing:
         _build_all(missing, settings, say)
     found: dict[str, Path] = {}
-    for build in BUILDS:
+    for build in builds:
         found.update(_verified(_entry(build, settings)))
     return found
 
@@ -46,14 +46,14 @@ def programs(settings: Settings, say: Callable[[str], None]) -> dict[str, Path]:
 def _entry(build: Build, settings: Settings) -> Path:
     """The cache directory of a build. Its name changes with everything that decides the result."""
     recipe = hashlib.sha256(f"{build.tags} {sorted(build.packages)}".encode())
-    for file in sorted((MODULES / build.name).iterdir()):
+    for file in sorted(build.directory.iterdir()):
         recipe.update(file.read_bytes())
     return settings.cache / f"{build.name}-{settings.pins[build.version_variable]}-{recipe.hexdigest()[:12]}"
 
 
 def _check_pin(build: Build, pins: Mapping[str, str]) -> None:
     wanted = module_version(build, pins)
-    file = MODULES / build.name / "go.mod"
+    file = build.directory / "go.mod"
     pinned = re.search(rf"^\s*(?:require )?{re.escape(build.pin)} (\S+)", file.read_text(), re.MULTILINE)
     if pinned is None or pinned[1] != wanted:
         raise StackError(
@@ -98,7 +98,7 @@ def _build_all(builds: Sequence[Build], settings: Settings, say: Callable[[str],
     toolchain = go.find(settings, say)
     names = ", ".join(f"{build.name} {settings.pins[build.version_variable]}" for build in builds)
     say(f"building {names} into {settings.cache}")
-    say("this happens once for each version; with cold caches it takes about 13 minutes on 2 cores")
+    say("this happens once for each version; with cold caches all of them take about 13 minutes on 2 cores")
     stop = threading.Event()
     # Two at a time: one downloads or links while the other compiles.
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -158,7 +158,7 @@ def _run_go(
     ]
     process = subprocess.Popen(
         [*command, "-o", target, *build.packages.values()],
-        cwd=MODULES / build.name,
+        cwd=build.directory,
         env=go.environment(toolchain),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

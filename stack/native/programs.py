@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from stack.settings import REPOSITORY
 
@@ -12,7 +13,7 @@ MODULES = REPOSITORY / "stack" / "native" / "modules"
 
 @dataclass(frozen=True)
 class Build:
-    """One Go module under modules/, and the programs that come of it.
+    """One Go module, under modules/ unless it names its folder, and the programs that come of it.
 
     ``packages`` maps a program's name to its Go package. ``pin`` is the module whose version .env decides,
     ``version_symbol`` the Go variable in which the program keeps its own.
@@ -23,6 +24,12 @@ class Build:
     pin: str
     version_symbol: str
     tags: str = ""
+    folder: Path | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Where go.mod and go.sum are."""
+        return self.folder or MODULES / self.name
 
     @property
     def version_variable(self) -> str:
