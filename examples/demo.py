@@ -122,7 +122,7 @@ def _processes(settings: Settings, say: Say) -> Iterator[None]:
 
 def _check_ports_of_the_demo(settings: Settings) -> None:
     for name in ("provider", "receiver"):
-        if web.get(settings.url(name, "/health"), timeout=2)[0]:
+        if supervisor.cannot_listen(settings, settings.port(name)):
             raise StackError(
                 f"Port {settings.port(name)}, which the demo's {name} needs, is in use.",
                 "Stop what uses it (another demo?), or use other ports:\n"

@@ -28,8 +28,11 @@ PUBLISHED: Mapping[str, tuple[str, str]] = {
 }
 
 
-def why_not(settings: Settings) -> str | None:
-    """Return why Docker cannot run the stack here, or None when it can: engine, Compose plugin and images."""
+def why_not(settings: Settings, say: Callable[[str], None]) -> str | None:
+    """Return why Docker cannot run the stack here, or None when it can: engine, Compose plugin and images.
+
+    Images that are missing are pulled.
+    """
     if shutil.which("docker") is None:
         return "docker is not on PATH"
     if _ask(["docker", "compose", "version"], settings).returncode != 0:
@@ -38,8 +41,13 @@ def why_not(settings: Settings) -> str | None:
         return "no Docker engine answers"
     images = _ask(["docker", "compose", "config", "--images"], settings).stdout.split()
     missing = [image for image in images if _ask(["docker", "image", "inspect", image], settings).returncode != 0]
-    if missing and _ask(["docker", "compose", "pull", "--quiet", "--policy", "missing"], settings).returncode != 0:
-        return f"these images are not here and cannot be pulled: {', '.join(sorted(missing))}"
+    if missing:
+        say(f"pulling {', '.join(sorted(missing))}")
+        pull = subprocess.run(
+            ["docker", "compose", "pull", "--policy", "missing"], check=False, cwd=REPOSITORY, env=environment(settings)
+        )
+        if pull.returncode != 0:
+            return "the images are not here and cannot be pulled"
     return None
 
 

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code: int = options.run(options)
     except StackError as error:
@@ -41,6 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("\nnightlight: interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def _interrupt(*_: object) -> None:
+    """Being terminated ends a command as Ctrl-C does: what it started is stopped first."""
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,9 +92,9 @@ def _up(options: argparse.Namespace) -> int:
     from stack.native import supervisor
 
     found, say = _settings(options), _sayer()
-    runtime = options.runtime
+    runtime = options.runtime or ("native" if supervisor.recorded_offset(found) is not None else None)
     if runtime is None:
-        reason = docker.why_not(found)
+        reason = docker.why_not(found, say)
         runtime = "docker" if reason is None else "native"
         if reason:
             say(f"running natively, because {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -135,9 +136,10 @@ def _build(
         _run_go(build, settings, toolchain, output, say, stop)
         sums = {name: _sum(output / name) for name in build.packages}
         (output / MANIFEST).write_text(json.dumps(sums, indent=1) + "\n")
-        if entry.exists():  # another process built the same meanwhile
-            return
-        output.rename(entry)
+        with contextlib.suppress(OSError):
+            output.rename(entry)
+        if not entry.exists():  # it does exist when another process built the same meanwhile
+            raise StackError(f"{entry} could not be written.")
     say(f"built {' and '.join(build.packages)} in {time.monotonic() - begun:.0f} s")
 
 

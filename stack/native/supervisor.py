@@ -105,6 +105,17 @@ def recorded_offset(settings: Settings) -> int | None:
         return None
 
 
+def cannot_listen(settings: Settings, port: int) -> str | None:
+    """Why nothing can listen on a port of this machine, or None when it is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.listen_address, port))
+        except OSError as error:
+            return error.strerror
+    return None
+
+
 def log_file(name: str, settings: Settings) -> Path:
     """Where a server's output is."""
     return settings.state / "logs" / f"{name}.log"
@@ -255,16 +266,12 @@ def _check_configuration(programs: Mapping[str, Path], settings: Settings) -> No
 
 
 def _check_ports(servers: Sequence[Server], settings: Settings) -> None:
-    taken = []
-    for server in servers:
-        for name in PORTS[server.name]:
-            port = settings.port(server.name, name)
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((settings.listen_address, port))
-                except OSError as error:
-                    taken.append(f"port {port} ({server.name} {name}): {error.strerror}")
+    taken = [
+        f"port {settings.port(server.name, name)} ({server.name} {name}): {reason}"
+        for server in servers
+        for name in PORTS[server.name]
+        if (reason := cannot_listen(settings, settings.port(server.name, name)))
+    ]
     if taken:
         raise StackError(
             f"Cannot listen on {settings.listen_address}:\n" + "\n".join(f"  {line}" for line in taken),

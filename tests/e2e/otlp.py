@@ -58,11 +58,11 @@ def traces(service: str, spans: list[dict[str, Any]]) -> dict[str, Any]:
     return {"resourceSpans": [{"resource": _resource(service), "scopeSpans": [{"spans": spans}]}]}
 
 
-def log(service: str, text: str, trace: str) -> dict[str, Any]:
+def log(service: str, text: str, trace: str, severity: str = "INFO") -> dict[str, Any]:
     """A log payload with one line."""
     record = {
         "timeUnixNano": str(time.time_ns()),
-        "severityText": "INFO",
+        "severityText": severity,
         "body": {"stringValue": text},
         "traceId": trace,
         "spanId": uuid.uuid4().hex[:16],

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from examples import demo
 from nightlight import conventions as names
 from stack import web
+from stack.errors import StackError
 from stack.native import build, supervisor
 from stack.native.process import Process
 from stack.native.programs import BUILDS
@@ -321,3 +323,35 @@ def test_a_recycled_process_number_is_not_mistaken_for_a_server(stack: Stack) ->
     assert tempo.pid is not None
 
     assert not Process(tempo.pid, "started at another time").alive()
+
+
+def test_an_interrupted_demo_leaves_nothing_running(second: Stack) -> None:
+    command = [str(NIGHTLIGHT), "demo", "--state-dir", str(second.settings.state)]
+    command += ["--port-offset", str(second.settings.port_offset)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        wait_for(lambda: web.get(second.url("provider", "/health"))[0] == 200, 120, "the demo's provider")
+        run.send_signal(signal.SIGTERM)
+        _, said = run.communicate(timeout=60)
+
+    assert run.returncode == 130, said
+    assert nothing_runs(second)
+    assert web.get(second.url("provider", "/health"), timeout=1)[0] == 0
+    assert web.get(second.url("receiver", "/health"), timeout=1)[0] == 0
+
+
+def test_the_demo_names_the_link_that_failed(stack: Stack) -> None:
+    """No app sends anything here, so the first thing that the demo waits for never comes."""
+    run = demo._Run(stack.settings, print)
+
+    with pytest.raises(StackError, match=r"This link failed: metrics in Prometheus did not arrive within 2 s"):
+        demo._wait(run, "metrics in Prometheus", lambda: demo._calls_in_prometheus(run), 2)
+
+
+def test_the_demo_does_not_start_beside_another(stack: Stack) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", stack.settings.port("receiver")))
+        other.listen()
+        result = stack.nightlight("demo")
+
+    assert result.returncode == 1
+    assert f"Port {stack.settings.port('receiver')}, which the demo's receiver needs, is in use" in result.stderr
