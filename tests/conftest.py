@@ -57,11 +57,21 @@ class Stack:
 
     def nightlight(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         """Run a ``nightlight`` command on this stack, as a person would."""
-        return run_nightlight(
-            *arguments,
-            *("--state-dir", str(self.settings.state), "--port-offset", str(self.settings.port_offset)),
-            timeout=timeout,
+        return run_nightlight(*arguments, *self._place, timeout=timeout)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a ``nightlight`` command on this stack, its output and errors in one pipe."""
+        return subprocess.Popen(
+            [NIGHTLIGHT, *arguments, *self._place],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=REPOSITORY,
         )
+
+    @property
+    def _place(self) -> tuple[str, ...]:
+        return ("--state-dir", str(self.settings.state), "--port-offset", str(self.settings.port_offset))
 
     def url(self, server: str, path: str = "", name: str = "http") -> str:
         """The address of a server's interface."""
