@@ -26,8 +26,8 @@ NIGHTLIGHT = Path(sys.executable).with_name("nightlight")
 
 @pytest.fixture(scope="session", autouse=True)
 def _end_servers_when_terminated() -> None:
-    """A terminated test run still stops what it started: turn SIGTERM into the exception that runs the finalizers."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """A terminated test run still stops what it started: pytest ends as it would by itself, finalizers included."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 
 
 @pytest.fixture(scope="session")
