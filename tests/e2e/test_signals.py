@@ -11,6 +11,7 @@ import pytest
 
 from nightlight import conventions as names
 from stack import web
+from stack.native import supervisor
 from tests.conftest import Stack, wait_for
 from tests.e2e import otlp
 
@@ -204,3 +205,24 @@ def test_a_prompt_of_5_mb_is_bounded_and_the_next_call_is_counted(stack: Stack) 
     # Tempo keeps the beginning of an attribute and counts that it cut one.
     assert 100_000 < len(str(stored)) < 200_000
     assert stack.nightlight("status").returncode == 0
+
+
+def test_the_collector_is_quiet_about_spans_that_are_unlike_each_other(stack: Stack) -> None:
+    """A warning for each span would fill a disk, and hide the one that matters."""
+    service = f"quiet-{uuid.uuid4().hex[:8]}"
+    base = stack.url("collector", name="http")
+    log = supervisor.log_file("collector", stack.settings)
+    before = log.read_text()
+    for payload in (
+        otlp.call(service, gen_ai__response__finish_reasons=None),
+        otlp.call(service, gen_ai__response__finish_reasons="stop"),
+        otlp.call(service, gen_ai__usage__input_tokens="many", gen_ai__usage__output_tokens=None),
+        otlp.call(service, gen_ai__usage__input_tokens=None, gen_ai__usage__output_tokens=None),
+        otlp.call(service, error="", error__type=7),
+        otlp.call(service, gen_ai__request__model=None, gen_ai__provider__name=None),
+        otlp.traces(service, [{"traceId": uuid.uuid4().hex, "spanId": uuid.uuid4().hex[:16], "name": "GET /"}]),
+    ):
+        assert otlp.send(base, "traces", payload) == 200
+
+    wait_for(lambda: metered(stack, service) == 6, 30, "six calls")
+    assert log.read_text() == before
