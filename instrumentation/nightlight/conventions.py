@@ -132,6 +132,13 @@ TIME_TO_FIRST_TOKEN: Final = Metric(
     "Time from the call to its first token, streams only",
     (PROMPT_SIZE_LABEL,),
 )
+TIME_PER_OUTPUT_TOKEN: Final = Metric(
+    "llm.time_per_output_token",
+    "s",
+    "histogram",
+    "Time per output token after the first, streams only",
+    (PROMPT_SIZE_LABEL,),
+)
 TOKENS: Final = Metric(
     "llm.tokens",
     "{token}",
@@ -144,7 +151,24 @@ UNPRICED_REQUESTS: Final = Metric(
     "llm.unpriced.requests", "{request}", "counter", "LLM calls whose cost is unknown, and why", (REASON_LABEL,)
 )
 
-METRICS: Final = (REQUESTS, REQUEST_DURATION, TIME_TO_FIRST_TOKEN, TOKENS, COST, UNPRICED_REQUESTS)
+UNPRICED_TOKENS: Final = Metric(
+    "llm.unpriced.tokens",
+    "{token}",
+    "counter",
+    "Input and output tokens whose cost is unknown, and why",
+    (REASON_LABEL,),
+)
+
+METRICS: Final = (
+    REQUESTS,
+    REQUEST_DURATION,
+    TIME_TO_FIRST_TOKEN,
+    TIME_PER_OUTPUT_TOKEN,
+    TOKENS,
+    COST,
+    UNPRICED_REQUESTS,
+    UNPRICED_TOKENS,
+)
 
 # --- Alerts ----------------------------------------------------------------------------------------------------------
 

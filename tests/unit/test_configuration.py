@@ -38,7 +38,7 @@ def test_the_meters_spans_carry_only_known_labels() -> None:
     statements = str(CONFIG["processors"]["transform/labels"])
     used = set(re.findall(r'span\.attributes\["([a-z_]+)"\]', statements))
 
-    assert used <= LABELS
+    assert used <= LABELS | {"time_per_output_token"}  # a number on its way into a histogram
 
 
 def test_the_collector_derives_every_metric_with_exactly_its_labels_unit_and_note() -> None:
