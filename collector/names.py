@@ -64,24 +64,25 @@ def aliases() -> dict[str, str]:
 def prefixes() -> dict[str, str]:
     """What may stand before the slash of a model of the same provider, as in ``openai/gpt-4o-mini``.
 
-    Not where the names with the slash are themselves names of the provider.
+    Not where such names are the provider's own and mean something else without the prefix.
     """
-    return {name: provider for name, provider in aliases().items() if provider not in _slashed()}
+    apart = {provider.id for provider in data.providers if not _the_same_without_prefix(models(provider), provider.id)}
+    return {name: provider for name, provider in aliases().items() if provider not in apart}
 
 
-@cache
-def _slashed() -> set[str]:
-    return {
-        provider.id
-        for provider in data.providers
-        for name in {name for model in provider.models for name in _spelt(model)}
-        for prefix, _, rest in [name.partition("/")]
-        if aliases().get(prefix) == provider.id and find(provider, name) is not find(provider, rest)
-    }
+def _the_same_without_prefix(known: dict[str, ModelInfo], provider: str) -> bool:
+    parts = ((key.partition("/"), model) for key, model in known.items())
+    return all(known.get(rest) is model for (prefix, _, rest), model in parts if aliases().get(prefix) == provider)
 
 
 def models(provider: Provider) -> dict[str, ModelInfo]:
     """Every key of a provider and the model it stands for."""
+    return _models(provider.id)
+
+
+@cache  # by id, as a Provider has no hash
+def _models(provider_id: str) -> dict[str, ModelInfo]:
+    provider = next(one for one in data.providers if one.id == provider_id)
     known = dict(_known(provider))
     dates = _dates(known)
     dated = {

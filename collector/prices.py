@@ -54,7 +54,7 @@ Whatever else a model charges for belongs to each of its calls, so that without 
 SOURCE = f"genai-prices {package_version}, pinned {PINNED_ON}"
 
 _NOTE = "By `make generate` from collector/prices.py. Do not edit."
-_NOON = datetime.combine(PINNED_ON, time(12), timezone.utc)
+NOON = datetime.combine(PINNED_ON, time(12), timezone.utc)
 
 
 @cache
@@ -70,10 +70,10 @@ def price(provider: Provider, model: ModelInfo) -> Price:
     """A model's price when bought from a provider."""
     if any(isinstance(constraint, TimeOfDateConstraint) for constraint in _constraints(model)):
         return {"unsupported": "its price depends on the time of day"}
-    standard = _by_tokens(model.get_prices(_NOON))
+    standard = _by_tokens(model.get_prices(NOON))
     # genai-prices knows other service tiers only where the provider sells the model as its own.
     tiers = _service_tiers(model) if any(one is model for one in provider.models) else []
-    others = {tier: _by_tokens(model.get_prices(_NOON, {"service_tier": tier})) for tier in tiers}
+    others = {tier: _by_tokens(model.get_prices(NOON, {"service_tier": tier})) for tier in tiers}
     different = {tier: other for tier, other in others.items() if other != standard}
     return {**standard, "service_tier": different} if different else standard
 
