@@ -16,8 +16,10 @@ def build() -> dict[str, str]:
     table = prices.table()
     own = overrides.read(OVERRIDES.read_text(encoding="utf-8"), "collector/overrides.yaml", names.aliases())
     return {
-        "prices.json": prices.text(table, prices.SOURCE),
-        "overrides.json": prices.text(own, "collector/overrides.yaml"),
-        "providers.json": prices.providers(),
+        "providers.json": prices.text({"names": names.aliases(), "prefixes": names.prefixes()}, prices.SOURCE),
+        "models.json": prices.text(prices.models_by_name(), prices.SOURCE),
+        "patterns.json": prices.text(prices.models_by_pattern(), prices.SOURCE),
+        "prices.json": prices.text(table, f"{prices.SOURCE}, USD per million tokens"),
+        "overrides.json": prices.text(own, "collector/overrides.yaml, USD per million tokens"),
         "prices.md": prices.report(table),
     }

@@ -66,24 +66,39 @@ def prefixes() -> dict[str, str]:
 
     Not where such names are the provider's own and mean something else without the prefix.
     """
-    apart = {provider.id for provider in data.providers if not _the_same_without_prefix(models(provider), provider.id)}
+    apart = {provider.id for provider in data.providers if not _the_same_without_prefix(provider)}
     return {name: provider for name, provider in aliases().items() if provider not in apart}
 
 
-def _the_same_without_prefix(known: dict[str, ModelInfo], provider: str) -> bool:
+def _the_same_without_prefix(provider: Provider) -> bool:
+    known = {**patterns(provider), **exact(provider)}
     parts = ((key.partition("/"), model) for key, model in known.items())
-    return all(known.get(rest) is model for (prefix, _, rest), model in parts if aliases().get(prefix) == provider)
+    return all(known.get(rest) is model for (prefix, _, rest), model in parts if aliases().get(prefix) == provider.id)
 
 
-def models(provider: Provider) -> dict[str, ModelInfo]:
-    """Every key of a provider and the model it stands for."""
-    return _models(provider.id)
+def exact(provider: Provider) -> dict[str, ModelInfo]:
+    """Every name of a provider's models that the data spells."""
+    return _exact(provider.id)
+
+
+def patterns(provider: Provider) -> dict[str, ModelInfo]:
+    """Every pattern of names, and the model that all of them stand for."""
+    return _patterns(provider.id)
+
+
+def sold(provider: Provider) -> list[ModelInfo]:
+    """The models that a provider's names lead to."""
+    return list({id(model): model for model in (*exact(provider).values(), *patterns(provider).values())}.values())
 
 
 @cache  # by id, as a Provider has no hash
-def _models(provider_id: str) -> dict[str, ModelInfo]:
-    provider = next(one for one in data.providers if one.id == provider_id)
-    known = dict(_known(provider))
+def _exact(provider_id: str) -> dict[str, ModelInfo]:
+    return dict(sorted(_known(_provider(provider_id))))
+
+
+@cache
+def _patterns(provider_id: str) -> dict[str, ModelInfo]:
+    provider, known = _provider(provider_id), _exact(provider_id)
     dates = _dates(known)
     dated = {
         key: model
@@ -99,7 +114,11 @@ def _models(provider_id: str) -> dict[str, ModelInfo]:
         for found in [[find(provider, f"ft:{name}{ending}") for ending in _FINE_TUNES]]
         if found[0] and all(one is found[0] for one in found)
     }
-    return dict(sorted({**dated, **fine_tuned, **known}.items()))
+    return dict(sorted({**dated, **fine_tuned}.items()))
+
+
+def _provider(provider_id: str) -> Provider:
+    return next(one for one in data.providers if one.id == provider_id)
 
 
 def _known(provider: Provider) -> Iterator[tuple[str, ModelInfo]]:

@@ -53,7 +53,6 @@ Whatever else a model charges for belongs to each of its calls, so that without 
 
 SOURCE = f"genai-prices {package_version}, pinned {PINNED_ON}"
 
-_NOTE = "By `make generate` from collector/prices.py. Do not edit."
 NOON = datetime.combine(PINNED_ON, time(12), timezone.utc)
 
 
@@ -61,9 +60,20 @@ NOON = datetime.combine(PINNED_ON, time(12), timezone.utc)
 def table() -> dict[str, dict[str, Price]]:
     """Every price: provider -> model -> price."""
     return {
-        provider.id: {name: price(provider, model) for name, model in names.models(provider).items()}
-        for provider in sorted(data.providers, key=lambda one: one.id)
+        provider.id: {model_id(provider, model): price(provider, model) for model in names.sold(provider)}
+        for provider in _providers()
     }
+
+
+def model_id(provider: Provider, model: ModelInfo) -> str:
+    """How the table calls a model that a provider sells, its own or another's."""
+    if any(one is model for one in provider.models):
+        return str(model.id)
+    return next(f"{one.id}/{model.id}" for one in data.providers if any(model is other for other in one.models))
+
+
+def _providers() -> list[Provider]:
+    return sorted(data.providers, key=lambda one: str(one.id))
 
 
 def price(provider: Provider, model: ModelInfo) -> Price:
@@ -134,17 +144,26 @@ def _at(value: Decimal | TieredPrices, start: int) -> Decimal:
 # --- What is written -------------------------------------------------------------------------------------------------
 
 
-def text(prices: Mapping[str, Mapping[str, Mapping[str, object]]], source: str) -> str:
-    """A table as JSON, one price a line, so that a changed price is a changed line."""
-    providers = {provider: _object(_lines(models)) for provider, models in prices.items()}
-    head = {"_generated": f'"{_NOTE} USD per million tokens."', "_source": f'"{source}"'}
-    return _object([f'"{name}": {value}' for name, value in {**head, **providers}.items()]) + "\n"
+def text(members: Mapping[str, Mapping[str, object]], source: str) -> str:
+    """A table as JSON, one entry a line, so that a changed price is a changed line."""
+    parts = {name: _object(_lines(of)) for name, of in members.items()}
+    head = {"_generated": '"By `make generate` from collector/. Do not edit."', "_source": f'"{source}"'}
+    return _object([f'"{name}": {value}' for name, value in {**head, **parts}.items()]) + "\n"
 
 
-def providers() -> str:
-    """The provider that a name stands for, and that a prefix of a model's name does, as JSON."""
-    maps = {"names": names.aliases(), "prefixes": names.prefixes()}
-    return _object([f'"_generated": "{_NOTE}"', *(f'"{key}": {_object(_lines(of))}' for key, of in maps.items())]) + "\n"
+def models_by_name() -> dict[str, dict[str, str]]:
+    """Provider -> name -> model."""
+    return {
+        one.id: {name: model_id(one, model) for name, model in names.exact(one).items()} for one in _providers()
+    }
+
+
+def models_by_pattern() -> dict[str, dict[str, str]]:
+    """Provider -> pattern -> model."""
+    found = {
+        one.id: {name: model_id(one, model) for name, model in names.patterns(one).items()} for one in _providers()
+    }
+    return {provider: patterns for provider, patterns in found.items() if patterns}
 
 
 def _lines(members: Mapping[str, object]) -> list[str]:
@@ -172,8 +191,7 @@ def report(prices: dict[str, dict[str, Price]]) -> str:
             "# Prices: what is covered",
             "",
             f"Source: genai-prices {package_version}, the prices of {PINNED_ON}. {len(models)} models of",
-            f"{len(prices)} providers, {len(models) - len(reasons)} of them priced, under "
-            f"{sum(map(len, prices.values()))} names.",
+            f"{len(prices)} providers, {len(models) - len(reasons)} of them priced.",
             "",
             "## Models whose price changes later",
             "",

@@ -255,7 +255,7 @@ def _cases(dice: random.Random) -> Iterator[Case]:
     seen: set[str] = set()
     for provider in data.providers:
         keys: dict[str, list[str]] = {}
-        models = model_names.models(provider)
+        models = {**model_names.exact(provider), **model_names.patterns(provider)}
         for key, model in models.items():
             keys.setdefault(_label(model), []).append(key)
         by_label = {_label(model): model for model in models.values()}
