@@ -113,8 +113,13 @@ def _constraints(model: ModelInfo) -> Iterator[object]:
 
 
 def _service_tiers(model: ModelInfo) -> list[str]:
-    return sorted({variant.when["service_tier"] for variant in model.price_variants or () if len(variant.when) == 1
-                   and "service_tier" in variant.when})
+    return sorted(
+        {
+            variant.when["service_tier"]
+            for variant in model.price_variants or ()
+            if len(variant.when) == 1 and "service_tier" in variant.when
+        }
+    )
 
 
 def _by_tokens(prices: ModelPrice) -> Price:
@@ -153,9 +158,7 @@ def text(members: Mapping[str, Mapping[str, object]], source: str) -> str:
 
 def models_by_name() -> dict[str, dict[str, str]]:
     """Provider -> name -> model."""
-    return {
-        one.id: {name: model_id(one, model) for name, model in names.exact(one).items()} for one in _providers()
-    }
+    return {one.id: {name: model_id(one, model) for name, model in names.exact(one).items()} for one in _providers()}
 
 
 def models_by_pattern() -> dict[str, dict[str, str]]:
@@ -183,7 +186,9 @@ def _json(value: object) -> str:
 def report(prices: dict[str, dict[str, Price]]) -> str:
     """What the table covers and what it does not, as a page of the documentation."""
     models = [(provider, model, price(provider, model)) for provider in data.providers for model in provider.models]
-    reasons = {f"{provider.id}/{model.id}": str(one["unsupported"]) for provider, model, one in models if "unsupported" in one}
+    reasons = {
+        f"{provider.id}/{model.id}": str(one["unsupported"]) for provider, model, one in models if "unsupported" in one
+    }
     by_reason = Counter(reasons.values()).most_common()
     return "\n".join(
         [
@@ -205,7 +210,12 @@ def report(prices: dict[str, dict[str, Price]]) -> str:
             *(
                 line
                 for reason, count in by_reason
-                for line in ["", f"### {count}: {reason}", "", *(f"- {one}" for one, why in reasons.items() if why == reason)]
+                for line in [
+                    "",
+                    f"### {count}: {reason}",
+                    "",
+                    *(f"- {one}" for one, why in reasons.items() if why == reason),
+                ]
             ),
             "",
         ]
@@ -218,3 +228,9 @@ def number(value: object) -> str:
     assert exact >= 0 and Decimal(repr(float(exact))) == exact, value
     plain = format(exact, "f")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+if __name__ == "__main__":
+    import generate
+
+    generate.write(generate.ROOT)

@@ -5,16 +5,14 @@ The real Collector, with the processors of collector/config.yaml and nothing beh
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,14 +27,12 @@ from nightlight import conventions as names
 from stack.settings import REPOSITORY
 from tests.conftest import wait_for
 
-if sys.version_info < (3, 11):
-    pytest.skip("genai-prices, the source of the prices, needs Python 3.11", allow_module_level=True)
+genai_prices = pytest.importorskip("genai_prices", reason="the source of the prices needs Python 3.11")
 
-import genai_prices
-from genai_prices import data
+from genai_prices import data  # noqa: E402 - only where the line above found it
 
-from collector import names as model_names
-from collector import overrides, prices
+from collector import names as model_names  # noqa: E402 - likewise
+from collector import overrides, prices  # noqa: E402 - likewise
 
 USAGES = 20
 BATCH = 1000
@@ -133,7 +129,7 @@ def _only_pricing(tables: Path, port: int, health: int, sink: int) -> str:
 
 def _keeping(kept: dict[bytes, Attributes]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
                 for scope in resource.scope_spans:
@@ -161,7 +157,7 @@ def _request(ids: list[bytes], spans: list[Attributes]) -> bytes:
         for key, value in attributes.items():
             kind = {str: "string_value", int: "int_value", float: "double_value"}[type(value)]
             setattr(span.attributes.add(key=key).value, kind, value)
-    return request.SerializeToString()
+    return bytes(request.SerializeToString())
 
 
 def _free_ports(count: int) -> list[int]:
@@ -250,8 +246,8 @@ Case = tuple[str, str, str, Usage]
 def _cases(dice: random.Random) -> Iterator[Case]:
     """At least so many usages of every model, under each of its names at least once."""
     aliases: dict[str, list[str]] = {}
-    for alias, provider in model_names.aliases().items():
-        aliases.setdefault(provider, []).append(alias)
+    for alias, owner in model_names.aliases().items():
+        aliases.setdefault(owner, []).append(alias)
     seen: set[str] = set()
     for provider in data.providers:
         keys: dict[str, list[str]] = {}
@@ -263,13 +259,17 @@ def _cases(dice: random.Random) -> Iterator[Case]:
             price = prices.price(provider, by_label[label])
             why = str(price.get("unsupported", ""))
             for turn in range(max(len(known), 1 if why else USAGES)):
-                usage = _usage(dice, dice.choice(aliases[provider.id]), _spelling(dice, known[turn % len(known)]), price)
+                usage = _usage(
+                    dice, dice.choice(aliases[provider.id]), _spelling(dice, known[turn % len(known)]), price
+                )
                 yield label, provider.id, why, usage
         seen |= keys.keys()
     assert len(seen) == sum(len(one.models) for one in data.providers)
 
 
-_LABELS = {id(model): f"{one.id}/{model.id}#{index}" for one in data.providers for index, model in enumerate(one.models)}
+_LABELS = {
+    id(model): f"{one.id}/{model.id}#{index}" for one in data.providers for index, model in enumerate(one.models)
+}
 
 
 def _label(model: object) -> str:
@@ -294,7 +294,9 @@ def _usage(dice: random.Random, provider: str, name: str, price: prices.Price) -
     read = dice.choice([0, dice.randint(0, total)])
     write = dice.choice([0, dice.randint(0, total - read)])
     output = dice.choice([0, dice.randrange(100), dice.randrange(64_000)])
-    return Usage(provider, name, total, output, read, write, dice.choice([0, dice.randint(0, output)]), dice.choice(TIERS))
+    return Usage(
+        provider, name, total, output, read, write, dice.choice([0, dice.randint(0, output)]), dice.choice(TIERS)
+    )
 
 
 def _span(usage: Usage) -> Attributes:
@@ -357,7 +359,9 @@ GPT_4O_MINI = (1000 * 0.15 + 100 * 0.6) / 1e6
         pytest.param(call("azure.ai.openai", "azure/gpt-4o-mini"), GPT_4O_MINI, id="with a prefix of another spelling"),
         pytest.param(call("litellm", "openai/gpt-4o-mini"), GPT_4O_MINI, id="behind LiteLLM"),
         pytest.param(
-            call("openai", "gpt-4o", gen_ai__response__model="gpt-4o-mini-2024-07-18"), GPT_4O_MINI, id="of who answered"
+            call("openai", "gpt-4o", gen_ai__response__model="gpt-4o-mini-2024-07-18"),
+            GPT_4O_MINI,
+            id="of who answered",
         ),
         pytest.param(
             call("openai", "ft:gpt-4o-mini-2024-07-18:acme::9aBc"), (1000 * 0.3 + 100 * 1.2) / 1e6, id="fine-tuned"
@@ -411,12 +415,16 @@ def test_a_call_is_priced(pricer: Pricer, spent: Attributes, cost: float) -> Non
         pytest.param(call("deepseek", "deepseek-chat"), "unsupported", id="priced by the time of day"),
         pytest.param(call("perplexity", "sonar"), "unsupported", id="a fee per request"),
         pytest.param(
-            call("openai", "gpt-4o-mini", gen_ai__usage__cache_read__input_tokens=1001), "unsupported", id="part > whole"
+            call("openai", "gpt-4o-mini", gen_ai__usage__cache_read__input_tokens=1001),
+            "unsupported",
+            id="part > whole",
         ),
         pytest.param(call("openai", "gpt-4o-mini", -5), "unsupported", id="negative input"),
         pytest.param(call("openai", "gpt-4o-mini", 1000, -5), "unsupported", id="negative output"),
         pytest.param(
-            call("openai", "gpt-4o-mini", gen_ai__usage__cache_write__input_tokens=-5), "unsupported", id="negative part"
+            call("openai", "gpt-4o-mini", gen_ai__usage__cache_write__input_tokens=-5),
+            "unsupported",
+            id="negative part",
         ),
         pytest.param(call("openai", "gpt-4o-mini", float("nan")), "unsupported", id="NaN"),
         pytest.param(call("openai", "gpt-4o-mini", 1000, float("inf")), "unsupported", id="infinity"),
@@ -424,7 +432,9 @@ def test_a_call_is_priced(pricer: Pricer, spent: Attributes, cost: float) -> Non
         pytest.param(call("openai", "gpt-4o-mini", "many"), "unsupported", id="words"),
         pytest.param(call("openai", "gpt-4o-mini", 1000, "many"), "unsupported", id="words in the output"),
         pytest.param(
-            call("openai", "gpt-4o-mini", gen_ai__usage__cache_read__input_tokens="many"), "unsupported", id="words in a part"
+            call("openai", "gpt-4o-mini", gen_ai__usage__cache_read__input_tokens="many"),
+            "unsupported",
+            id="words in a part",
         ),
     ],
 )
@@ -439,6 +449,7 @@ def test_a_call_is_unpriced_and_its_neighbour_is_not(pricer: Pricer, spent: Attr
 @pytest.mark.parametrize("broken", ['"input": 1e-7', '"input": }', '"input": null', '"input": 1,'])
 def test_the_collector_refuses_a_malformed_table(programs: dict[str, Path], tmp_path: Path, broken: str) -> None:
     table = _tables(tmp_path, "") / "collector/generated/prices.json"
+    assert '"input": 0.15' in table.read_text()
     table.write_text(table.read_text().replace('"input": 0.15', broken, 1))
     config = tmp_path / "config.yaml"
     config.write_text(_only_pricing(tmp_path, 1, 1, 1))
