@@ -65,6 +65,8 @@ def _members(node: yaml.Node, file: str, what: str) -> Iterator[tuple[str, yaml.
     if not isinstance(node, yaml.MappingNode):
         raise OverridesError(f"{file}:{node.start_mark.line + 1}: here must be {what}, each a name and a colon")
     for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode) or set('"\\') & set(key.value):
-            raise OverridesError(f"{file}:{key.start_mark.line + 1}: a name must be text without quotes or backslashes")
+        if not isinstance(key, yaml.ScalarNode) or set('"\\$') & set(key.value):
+            raise OverridesError(
+                f"{file}:{key.start_mark.line + 1}: a name must be text without quotes, backslashes or $"
+            )
         yield key.value.lower(), value, key.start_mark.line + 1

@@ -170,6 +170,7 @@ def models_by_pattern() -> dict[str, dict[str, str]]:
 
 
 def _lines(members: Mapping[str, object]) -> list[str]:
+    assert not set('"\\$') & set("".join(members)), "a name that OTTL or the Collector's configuration reads otherwise"
     return [f'"{name}": {_json(value)}' for name, value in members.items()]
 
 

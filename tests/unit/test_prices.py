@@ -123,8 +123,14 @@ def test_own_prices_are_read_exactly_under_the_provider_and_name_that_are_looked
     }
 
 
-def test_the_file_as_shipped_has_no_prices() -> None:
-    assert overrides.read(collector.OVERRIDES.read_text(), "o.yaml", {}) == {}
+def test_the_file_as_shipped_has_no_prices_but_an_example_that_is_right() -> None:
+    shipped = collector.OVERRIDES.read_text()
+    example = "\n".join(re.findall(r"^# ((?:[a-z.]+:| +).*)$", shipped, re.MULTILINE))
+    in_readme = re.findall(r"```yaml\n(azure.+?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)[0]
+
+    assert overrides.read(shipped, "o.yaml", {}) == {}
+    for text in (example, in_readme):
+        assert overrides.read(text, "o.yaml", {})["ollama"]["llama3.2"] == {"input": 0, "output": 0}
 
 
 @NEEDS_SOURCE
@@ -148,8 +154,9 @@ def test_a_number_is_written_without_an_exponent() -> None:
         ("a:\n  b: {input: 1}\n  B: {input: 2}\n", "o.yaml:3: b has a price already"),
         ("a:\n  b: 3\n", "o.yaml:2: here must be prices (input, output, cache_read, cache_write)"),
         ("- a\n", "o.yaml:1: here must be providers, each a name and a colon"),
+        ("a:\n  $b: {input: 1}\n", "o.yaml:2: a name must be text without quotes, backslashes or $"),
         ("a:\n  b: {input: 1\n", "o.yaml:3: expected ',' or '}'"),
-        ('a:\n  "b\\"": {input: 1}\n', "o.yaml:2: a name must be text without quotes or backslashes"),
+        ('a:\n  "b\\"": {input: 1}\n', "o.yaml:2: a name must be text without quotes, backslashes or $"),
     ],
 )
 def test_a_mistake_is_refused_with_its_line(text: str, said: str) -> None:
