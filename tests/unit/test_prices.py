@@ -16,6 +16,7 @@ import generate
 from collector import overrides
 from stack.settings import REPOSITORY
 
+COLLECTOR = (REPOSITORY / "collector" / "config.yaml").read_text()
 GENERATED = REPOSITORY / "collector" / "generated"
 TEXTS = {file.name: file.read_text() for file in sorted(GENERATED.iterdir())}
 TABLES: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in TEXTS.items() if name.endswith(".json")}
@@ -62,6 +63,20 @@ def test_every_name_leads_to_a_price() -> None:
     for table in ("models.json", "patterns.json"):
         for provider, models in TABLES[table].items():
             assert provider.startswith("_") or set(models.values()) <= set(TABLES["prices.json"][provider]), provider
+
+
+@NEEDS_SOURCE
+def test_the_collector_writes_the_placeholders_that_the_patterns_have() -> None:
+    from collector import names
+
+    written = re.findall(r'replace_pattern\(span\.cache\["model"\], "[^"]+", "([^"]*yyyy[^"]*|[^"]*:\*)"\)', COLLECTOR)
+    assert written == [f"$${{1}}{names.FINE_TUNE}", names.DASHED, f"$${{1}}{names.COMPACT[1:]}$${{2}}"]
+    assert names.COMPACT[1:] == names.AT[1:]
+    for provider, patterns in TABLES["patterns.json"].items():
+        assert provider.startswith("_") or all(
+            pattern.endswith(names.FINE_TUNE) or re.search(r"[-@](yyyymmdd(-v\d:\d)?|yyyy-mm-dd)$", pattern)
+            for pattern in patterns
+        )
 
 
 @NEEDS_SOURCE
@@ -112,6 +127,13 @@ def test_a_price_depends_on_the_input_only_above_at_most_two_thresholds() -> Non
 
 
 # --- The hand-kept file ----------------------------------------------------------------------------------------------
+
+
+@NEEDS_SOURCE
+def test_own_prices_have_fields_of_the_table() -> None:
+    from collector import prices
+
+    assert set(overrides.FIELDS) < set(prices.FIELDS)
 
 
 def test_own_prices_are_read_exactly_under_the_provider_and_name_that_are_looked_up() -> None:
