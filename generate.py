@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from pathlib import Path
 
 import alert_rules
@@ -41,12 +42,19 @@ def leftover(root: Path, built: Iterable[Path]) -> list[Path]:
 def check(root: Path) -> list[str]:
     """What is wrong with the generated files under the root, one line each."""
     built = wanted()
-    problems = [
-        f"{'stale' if (root / path).is_file() else 'missing'}: {path}"
-        for path, text in built.items()
-        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
-    ]
-    return problems + [f"left over: {path}" for path in leftover(root, built)]
+    differing = (problem for path, text in built.items() if (problem := _difference(root, path, text)))
+    return [*differing, *(f"left over: {path}" for path in leftover(root, built))]
+
+
+def _difference(root: Path, path: Path, text: str) -> str | None:
+    """What is wrong with one file, and from which line on."""
+    if not (root / path).is_file():
+        return f"missing: {path}"
+    found, built = (root / path).read_text(encoding="utf-8").splitlines(True), text.splitlines(True)
+    if found == built:
+        return None
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(found, built, strict=False)))
+    return f"stale: {path}:{same + 1}"
 
 
 def write(root: Path) -> None:
