@@ -1,8 +1,8 @@
 """The price table that the Collector reads, generated from the genai-prices package and a hand-kept file.
 
-The Collector looks a price up as ``table[provider][model]``. A model that is not in the table is *unknown* and its
-calls are counted as unpriced; one whose price cannot be told from a span is in it as *unsupported*, with the reason.
-Neither ever costs 0. Run ``make generate`` to renew the table after moving the package.
+The Collector looks up which model a name stands for (names.py), then ``table[provider][model]``. A name that leads to
+no model is *unknown* and its calls are counted as unpriced; a model whose price cannot be told from a span is in the
+table as *unsupported*, with the reason. Neither ever costs 0. Run ``make generate`` to renew the table after moving the package.
 """
 
 from __future__ import annotations
@@ -231,7 +231,8 @@ def number(value: object) -> str:
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
-if __name__ == "__main__":
-    import generate
+if __name__ == "__main__":  # `make generate` for this folder alone
+    import collector
 
-    generate.write(generate.ROOT)
+    for file, content in collector.build().items():
+        collector.OVERRIDES.with_name("generated").joinpath(file).write_text(content, encoding="utf-8")
