@@ -2,7 +2,8 @@
 
 The Collector looks up which model a name stands for (names.py), then ``table[provider][model]``. A name that leads to
 no model is *unknown* and its calls are counted as unpriced; a model whose price cannot be told from a span is in the
-table as *unsupported*, with the reason. Neither ever costs 0. Run ``make generate`` to renew the table after moving the package.
+table as *unsupported*, with the reason. Neither ever costs 0. Run ``make generate`` to renew the table after moving the
+package.
 """
 
 from __future__ import annotations
