@@ -27,6 +27,8 @@ OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"  # part of the input tokens
 CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"  # part of the input tokens
 REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"  # part of the output tokens
+REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
+RESPONSE_SERVICE_TIER: Final = "openai.response.service_tier"  # the one that is billed
 ERROR_TYPE: Final = "error.type"
 
 LEAF_OPERATIONS: Final = ("chat", "text_completion", "generate_content", "embeddings")
