@@ -127,6 +127,13 @@ def raw_chat(clients: Clients) -> Usage | None:
     return _usage(raw.parse().usage)
 
 
+def raw_stream(clients: Clients) -> Usage | None:
+    raw = clients.usual.chat.completions.with_raw_response.create(
+        model=MINI, messages=_messages("And wash it?"), stream=True, stream_options=WITH_USAGE
+    )
+    return _usage(list(raw.parse())[-1].usage)
+
+
 def helper_stream(clients: Clients) -> Usage | None:
     with clients.usual.chat.completions.stream(
         model=MINI, messages=_messages("And reset it?"), stream_options=WITH_USAGE
@@ -238,6 +245,7 @@ CALLS = (
         error_kind="content_filter",
         incident={"filtered": 1},
     ),
+    Call("stream_raw_response", raw_stream),
     Call("stream_helper", helper_stream),
     Call("stream_async", async_stream),
     Call("stream_closed", closed_stream, outcome="cancelled"),

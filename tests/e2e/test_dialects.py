@@ -51,6 +51,7 @@ GAPS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "task_cancelled": NO_SPAN,
         "stream_cut": {"requests": [_chat("cancelled")], "unpriced": "no_usage"},  # looks like one that was closed
         "stream_reasoning": NO_REASONING,
+        "stream_raw_response": NO_USAGE,
     },
     "openinference": {
         "responses_stream_truncated": {"requests": [_chat("success")], **NO_USAGE},  # response.incomplete is not read
@@ -59,6 +60,7 @@ GAPS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "stream_closed": NO_SPAN,
         "stream_abandoned": NO_SPAN,
         "stream_cut": NO_SPAN,
+        "stream_raw_response": NO_SPAN,
         "chat_reasoning": NO_REASONING,  # only the Responses API's reasoning tokens are recorded
         "stream_reasoning": NO_REASONING,
         "responses_stream_truncated": {"requests": [_chat("success")], **NO_USAGE},  # response.incomplete is not read
