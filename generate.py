@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import takewhile
 from pathlib import Path
 
 import alert_rules
@@ -32,28 +33,37 @@ def wanted() -> dict[Path, str]:
     return {Path(folder) / name: text for folder, build in PARTS.items() for name, text in build().items()}
 
 
-def leftover(root: Path) -> list[Path]:
+def leftover(root: Path, built: Iterable[Path]) -> list[Path]:
     """Files in the generated folders that nothing builds any more."""
     found = (path.relative_to(root) for folder in PARTS for path in (root / folder).rglob("*") if path.is_file())
-    return sorted(set(found) - set(wanted()))
+    return sorted(set(found) - set(built))
 
 
 def check(root: Path) -> list[str]:
     """What is wrong with the generated files under the root, one line each."""
-    problems = [
-        f"{'stale' if (root / path).is_file() else 'missing'}: {path}"
-        for path, text in wanted().items()
-        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
-    ]
-    return problems + [f"left over: {path}" for path in leftover(root)]
+    built = wanted()
+    differing = (problem for path, text in built.items() if (problem := _difference(root, path, text)))
+    return [*differing, *(f"left over: {path}" for path in leftover(root, built))]
+
+
+def _difference(root: Path, path: Path, text: str) -> str | None:
+    """What is wrong with one file, and from which line on."""
+    if not (root / path).is_file():
+        return f"missing: {path}"
+    found, built = (root / path).read_text(encoding="utf-8").splitlines(True), text.splitlines(True)
+    if found == built:
+        return None
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(found, built, strict=False)))
+    return f"stale: {path}:{same + 1}"
 
 
 def write(root: Path) -> None:
     """Make the generated folders hold what is built, and nothing else."""
-    for path, text in wanted().items():
+    built = wanted()
+    for path, text in built.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
-    for path in leftover(root):
+    for path in leftover(root, built):
         (root / path).unlink()
 
 
@@ -61,9 +71,20 @@ def main(arguments: list[str]) -> int:
     """Write the files, or with --check only compare them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is not up to date")
-    if not parser.parse_args(arguments).check:
-        write(ROOT)
-        return 0
+    checking = parser.parse_args(arguments).check
+    try:
+        return _check() if checking else _write()
+    except collector.OverridesError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _write() -> int:
+    write(ROOT)
+    return 0
+
+
+def _check() -> int:
     if len(PARTS) < 3:
         print("skipped: collector/generated, whose source genai-prices needs Python 3.11")
     problems = check(ROOT)

@@ -28,6 +28,8 @@ OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"  # part of the input tokens
 CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"  # part of the input tokens
 REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"  # part of the output tokens
+REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
+RESPONSE_SERVICE_TIER: Final = "openai.response.service_tier"  # the one that is billed
 ERROR_TYPE: Final = "error.type"
 ERROR_MESSAGE: Final = "error.message"
 ERROR_CODE: Final = "error.code"
@@ -222,6 +224,13 @@ TIME_TO_FIRST_TOKEN: Final = Metric(
     "Time from the call to its first token, streams only",
     (PROMPT_SIZE_LABEL,),
 )
+TIME_PER_OUTPUT_TOKEN: Final = Metric(
+    "llm.time_per_output_token",
+    "s",
+    "histogram",
+    "Time per output token after the first, streams only",
+    (PROMPT_SIZE_LABEL,),
+)
 TOKENS: Final = Metric(
     "llm.tokens",
     "{token}",
@@ -234,7 +243,24 @@ UNPRICED_REQUESTS: Final = Metric(
     "llm.unpriced.requests", "{request}", "counter", "LLM calls whose cost is unknown, and why", (REASON_LABEL,)
 )
 
-METRICS: Final = (REQUESTS, REQUEST_DURATION, TIME_TO_FIRST_TOKEN, TOKENS, COST, UNPRICED_REQUESTS)
+UNPRICED_TOKENS: Final = Metric(
+    "llm.unpriced.tokens",
+    "{token}",
+    "counter",
+    "Input and output tokens whose cost is unknown, and why",
+    (REASON_LABEL,),
+)
+
+METRICS: Final = (
+    REQUESTS,
+    REQUEST_DURATION,
+    TIME_TO_FIRST_TOKEN,
+    TIME_PER_OUTPUT_TOKEN,
+    TOKENS,
+    COST,
+    UNPRICED_REQUESTS,
+    UNPRICED_TOKENS,
+)
 
 # --- Alerts ----------------------------------------------------------------------------------------------------------
 

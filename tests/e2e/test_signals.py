@@ -46,7 +46,7 @@ def test_a_call_is_stored_as_a_trace_and_metered_under_every_common_label(stack:
         "feature": "answers",
     }
     selector = f'{{{names.SERVICE_LABEL}="{service}"}}'
-    for metric in (names.REQUESTS, names.COST, names.TOKENS, names.TIME_TO_FIRST_TOKEN, names.REQUEST_DURATION):
+    for metric in set(names.METRICS) - {names.UNPRICED_REQUESTS, names.UNPRICED_TOKENS}:
         found = wait_for(lambda metric=metric: stack.query(metric.series + selector), 30, metric.series)  # type: ignore[misc]
         labels = found[0]["metric"]
         assert common.items() <= labels.items(), metric.series
@@ -59,6 +59,9 @@ def test_a_call_is_stored_as_a_trace_and_metered_under_every_common_label(stack:
     assert duration["histogram"][1]["count"] == "1"
     assert duration["metric"]["prompt_size"] == "1k-2k"
     assert duration["metric"]["streaming"] == "true"
+    # One second, of which a quarter passed before the first of 340 tokens.
+    (pace,) = stack.query(names.TIME_PER_OUTPUT_TOKEN.series + selector)
+    assert float(pace["histogram"][1]["sum"]) == pytest.approx(0.75 / 339)
 
     stored = wait_for(lambda: web.get_json(stack.url("tempo", f"/api/traces/{trace}")), 30, "the trace")
     assert "nightlight.cost.usd" in str(stored)
@@ -163,6 +166,8 @@ def test_a_call_whose_cost_is_unknown_is_unpriced_and_never_0(
     selector = f'{{{names.SERVICE_LABEL}="{service}"}}'
     found = wait_for(lambda: stack.query(names.UNPRICED_REQUESTS.series + selector), 30, "llm_unpriced_requests_total")
     assert found[0]["metric"]["reason"] == reason
+    tokens = stack.value(f"sum({names.UNPRICED_TOKENS.series}{selector})")
+    assert tokens == (1100 if reason == "unknown_model" else None)
     assert stack.query(names.COST.series + selector) == []
 
 

@@ -28,11 +28,13 @@ def test_fresh_files_pass(copy: Path) -> None:
     assert generate.check(copy) == []
 
 
-def test_a_stale_file_is_noticed(copy: Path) -> None:
+def test_a_stale_file_is_noticed_from_its_first_line_that_differs(copy: Path) -> None:
     """Edited by hand, or its generator has changed."""
-    (copy / SOME_FILE).write_text("groups: []\n", encoding="utf-8")
+    lines = (copy / SOME_FILE).read_text(encoding="utf-8").splitlines(keepends=True)
+    for edited, line in (["groups: []\n"], 1), ([*lines[:2], "more\n", *lines[2:]], 3), (lines[:-1], len(lines)):
+        (copy / SOME_FILE).write_text("".join(edited), encoding="utf-8")
 
-    assert generate.check(copy) == [f"stale: {SOME_FILE}"]
+        assert generate.check(copy) == [f"stale: {SOME_FILE}:{line}"]
 
 
 def test_a_missing_file_is_noticed(copy: Path) -> None:
