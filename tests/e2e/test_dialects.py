@@ -37,6 +37,7 @@ PRICES = {  # USD per million tokens, as OpenAI publishes them: input, cached in
 }
 NO_SPAN: Mapping[str, Any] = {}
 NO_REASONING: Mapping[str, Any] = {"without": "reasoning"}
+GUESSED: Mapping[str, Any] = {"tokens": {}, "cost": None, "unpriced": "unsupported"}
 NO_USAGE: Mapping[str, Any] = {"tokens": {}, "cost": None, "unpriced": "no_usage"}
 
 
@@ -58,12 +59,13 @@ GAPS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "openlit": {
         "stream_closed": NO_SPAN,
+        "stream_without_usage": GUESSED,
         "stream_abandoned": NO_SPAN,
         "stream_cut": NO_SPAN,
         "stream_raw_response": NO_SPAN,
         "chat_reasoning": NO_REASONING,  # only the Responses API's reasoning tokens are recorded
         "stream_reasoning": NO_REASONING,
-        "responses_stream_truncated": {"requests": [_chat("success")], **NO_USAGE},  # response.incomplete is not read
+        "responses_stream_truncated": {"requests": [_chat("success")], **GUESSED},  # response.incomplete is not read
     },
 }
 """Dialect -> call -> what is measured instead of the truth; NO_SPAN where the package records no span."""
