@@ -34,6 +34,7 @@ class Fate:
     hang: bool = False
     error: ApiError | None = None
     cut_at: float | None = None
+    filtered: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Generation:
     text: str  # empty when there is a tool call
     tool_call: ToolCall | None
     truncated: bool  # by the request's limit on tokens
+    filtered: bool  # stopped halfway by the content filter
     usage: Usage
     first_token_at: float
     last_token_at: float
@@ -79,6 +81,7 @@ def decide_fate(incidents: Incidents, model: Model, latency_scale: float, rolls:
     retry_after = rolls.uniform(*_RETRY_AFTER_SECONDS) * latency_scale
     cut_at = rolls.uniform(0.1, 0.9)
     kind_of_error = errors.server_error if rolls.random() < 0.7 else errors.overloaded
+    filtered = rolls.random()
     if timeouts < incidents.timeouts:
         return Fate(hang=True)
     if rate_limit < incidents.rate_limit:
@@ -87,13 +90,19 @@ def decide_fate(incidents: Incidents, model: Model, latency_scale: float, rolls:
         return Fate(error=errors.quota_exceeded())
     if broken < incidents.errors:
         return Fate(error=kind_of_error())
-    return Fate(cut_at=cut_at if cut < incidents.cut_streams else None)
+    return Fate(cut_at=cut_at if cut < incidents.cut_streams else None, filtered=filtered < incidents.filtered)
 
 
 def generate(
-    prompt: Prompt, cached_tokens: int, incidents: Incidents, latency_scale: float, rolls: Random
+    prompt: Prompt,
+    cached_tokens: int,
+    incidents: Incidents,
+    latency_scale: float,
+    rolls: Random,
+    *,
+    filtered: bool = False,
 ) -> Generation:
-    """Answer a prompt."""
+    """Answer a prompt, only half of it when the content filter steps in."""
     reasoning = _reasoning_tokens(prompt.model, incidents.expensive, rolls)
     wanted = round(_around(_ANSWER_TOKENS, 0.35, rolls) * incidents.expensive)
     tool_call, text = None, ""
@@ -104,6 +113,10 @@ def generate(
     else:
         text = compose(prompt.context, prompt.question, wanted, rolls)
         visible = count_tokens(text)
+    filtered = filtered and tool_call is None
+    if filtered:
+        visible //= 2
+        text = truncate(text, visible)
 
     truncated = prompt.max_tokens is not None and reasoning + visible > prompt.max_tokens
     if truncated and prompt.max_tokens is not None:  # the second half is for the type checker
@@ -115,7 +128,7 @@ def generate(
     first, last = _timing(prompt, reasoning, visible, incidents, rolls)
     scale = latency_scale * incidents.slow
     usage = Usage(prompt.tokens, min(cached_tokens, prompt.tokens), reasoning + visible, reasoning)
-    return Generation(prompt, text, tool_call, truncated, usage, first * scale, last * scale)
+    return Generation(prompt, text, tool_call, truncated, filtered, usage, first * scale, last * scale)
 
 
 def embedding_seconds(request: EmbeddingRequest, incidents: Incidents, latency_scale: float, rolls: Random) -> float:

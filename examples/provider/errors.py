@@ -96,6 +96,11 @@ def model_not_found(name: str) -> ApiError:
     return ApiError(404, f"The model `{name}` does not exist or you do not have access to it.", code="model_not_found")
 
 
+def response_not_found(response_id: str) -> ApiError:
+    """No answer is kept under this id."""
+    return ApiError(404, f"Response with id '{response_id}' not found.")
+
+
 def unknown_url(method: str, path: str) -> ApiError:
     """A path nobody serves."""
     return ApiError(404, f"Invalid URL ({method} {path})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-_SHARES = ("errors", "rate_limit", "quota", "timeouts", "cut_streams")
+_SHARES = ("errors", "rate_limit", "quota", "timeouts", "cut_streams", "filtered")
 _FACTORS = ("slow", "expensive")
 _MAX_FACTOR = 100
 
@@ -28,6 +28,7 @@ class Incidents:
     quota: float = 0.0  # of requests answered 429, money has run out
     timeouts: float = 0.0  # of requests never answered
     cut_streams: float = 0.0  # of streams whose connection breaks in the middle
+    filtered: float = 0.0  # of answers stopped halfway by the content filter
     slow: float = 1.0  # times the usual latency
     expensive: float = 1.0  # times the usual output tokens
 

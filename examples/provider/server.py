@@ -30,6 +30,7 @@ from examples.provider.models import BY_NAME, MODELS, Model
 from examples.provider.prompts import EmbeddingRequest, Prompt
 
 _REMEMBERED = 20_000  # request bodies and prompt prefixes
+_KEPT_RESPONSES = 100
 _HANG_SECONDS = 600  # how long a request that times out is kept waiting
 _BAD_KEY = "sk-invalid"
 
@@ -72,6 +73,7 @@ class ProviderServer(QuietServer):
         self._incidents = Incidents()
         self._times_seen: OrderedDict[str, int] = OrderedDict()
         self._prefixes: OrderedDict[bytes, None] = OrderedDict()
+        self._responses: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._allowances = {
             model.name: (Allowance(model.requests_per_minute), Allowance(model.tokens_per_minute)) for model in MODELS
         }
@@ -107,6 +109,18 @@ class ProviderServer(QuietServer):
             _forget_oldest(self._prefixes)
         return longest
 
+    def keep_response(self, body: dict[str, Any]) -> None:
+        """Remember an answer of the Responses API, which may be fetched again by its id."""
+        with self._lock:
+            self._responses[body["id"]] = body
+            _forget_oldest(self._responses, _KEPT_RESPONSES)
+
+    def kept_response(self, response_id: str) -> dict[str, Any]:
+        """An answer given before. Raises ApiError."""
+        if response_id not in self._responses:
+            raise errors.response_not_found(response_id)
+        return self._responses[response_id]
+
     def rate_limit_headers(self, model: Model, tokens: int, *, exhausted: bool) -> dict[str, str]:
         """The x-ratelimit headers after a request of ``tokens`` tokens; ``exhausted`` is what a 429 shows."""
         requests_left, tokens_left = self._allowances[model.name]
@@ -129,7 +143,7 @@ class ProviderHandler(JsonHandler):
     server: ProviderServer
 
     def do_GET(self) -> None:  # noqa: N802 - named by the base class
-        """Serve /health, /control and /v1/models."""
+        """Serve /health, /control, /v1/models and /v1/responses/{id}."""
         path = self._path
         if path == "/health":
             self.reply(200, {"status": "ok"})
@@ -138,7 +152,7 @@ class ProviderHandler(JsonHandler):
         else:
             try:
                 self._check_key()
-                self.reply(200, self._models(path))
+                self.reply(200, self._kept(path))
             except ApiError as error:
                 self.reply(error.status, error.body)
 
@@ -163,10 +177,12 @@ class ProviderHandler(JsonHandler):
         except (UnreadableBodyError, IncidentError) as error:
             self.reply(400, {"error": {"message": str(error)}})
 
-    def _models(self, path: str) -> dict[str, Any]:
+    def _kept(self, path: str) -> dict[str, Any]:
         if path == "/v1/models":
             return wire.model_list()
         prefix, _, name = path.rpartition("/")
+        if prefix == "/v1/responses":
+            return self.server.kept_response(name)
         if prefix != "/v1/models":
             raise errors.unknown_url("GET", path)
         if name not in BY_NAME:
@@ -201,11 +217,14 @@ class ProviderHandler(JsonHandler):
 
         cached = server.cached_tokens(request)
         writing = dice(request_id, "answer")
-        generation = generate(request, cached, incidents, server.latency_scale, writing)
+        generation = generate(request, cached, incidents, server.latency_scale, writing, filtered=fate.filtered)
         if request.stream:
             return self._stream(generation, request_id, fate, headers, arrival)
         _sleep_until(arrival + generation.last_token_at)
-        return self._answer(_BODIES[self._path](generation, request_id, int(time.time())), headers, arrival)
+        answer = _BODIES[self._path](generation, request_id, int(time.time()))
+        if self._path == "/v1/responses":
+            server.keep_response(answer)
+        return self._answer(answer, headers, arrival)
 
     def _check_key(self) -> None:
         scheme, _, key = self.headers.get("Authorization", "").partition(" ")
@@ -278,8 +297,8 @@ class ProviderHandler(JsonHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
-def _forget_oldest(memory: OrderedDict[Any, Any]) -> None:
-    while len(memory) > _REMEMBERED:
+def _forget_oldest(memory: OrderedDict[Any, Any], most: int = _REMEMBERED) -> None:
+    while len(memory) > most:
         memory.popitem(last=False)
 
 

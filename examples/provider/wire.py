@@ -83,6 +83,8 @@ def _chat_tool_call(call: ToolCall, request_id: str) -> Json:
 def _finish_reason(generation: Generation) -> str:
     if generation.truncated:
         return "length"
+    if generation.filtered:
+        return "content_filter"
     return "tool_calls" if generation.tool_call else "stop"
 
 
@@ -106,11 +108,10 @@ def _chat_usage(usage: Usage) -> Json:
 
 def response(generation: Generation, request_id: str, created: int) -> Json:
     """The body of a finished response."""
-    reason = {"reason": "max_output_tokens"} if generation.truncated else None
     return {
         **_response_head(generation, request_id, created),
         "status": _status(generation),
-        "incomplete_details": reason,
+        "incomplete_details": _incomplete_details(generation),
         "output": [*_reasoning_items(generation, request_id), _answer_item(generation, request_id)],
         "usage": _response_usage(generation.usage),
     }
@@ -223,7 +224,13 @@ def _answer_item(generation: Generation, request_id: str) -> Json:
 
 
 def _status(generation: Generation) -> str:
-    return "incomplete" if generation.truncated else "completed"
+    return "incomplete" if generation.truncated or generation.filtered else "completed"
+
+
+def _incomplete_details(generation: Generation) -> Json | None:
+    if generation.truncated:
+        return {"reason": "max_output_tokens"}
+    return {"reason": "content_filter"} if generation.filtered else None
 
 
 def _response_usage(usage: Usage) -> Json:

@@ -10,6 +10,7 @@ opentelemetry-instrumentation-genai-openai 1.3b0; the ``nightlight.*`` names are
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,9 +31,98 @@ REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"  # part of the 
 REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
 RESPONSE_SERVICE_TIER: Final = "openai.response.service_tier"  # the one that is billed
 ERROR_TYPE: Final = "error.type"
+ERROR_MESSAGE: Final = "error.message"
+ERROR_CODE: Final = "error.code"
+HTTP_STATUS: Final = "http.response.status_code"
+SERVER_ADDRESS: Final = "server.address"
 
 LEAF_OPERATIONS: Final = ("chat", "text_completion", "generate_content", "embeddings")
 """The operations that are metered. Agent and workflow spans repeat the tokens of these, their children."""
+
+# --- What other and older emitters say instead -----------------------------------------------------------------------
+
+OLDER_NAMES: Final[Mapping[str, str]] = {
+    # conventions before 1.37, Traceloop, OpenLIT, LiteLLM
+    "gen_ai.system": PROVIDER_NAME,
+    "gen_ai.usage.prompt_tokens": INPUT_TOKENS,
+    "gen_ai.usage.completion_tokens": OUTPUT_TOKENS,
+    "gen_ai.usage.cache_read_input_tokens": CACHE_READ_TOKENS,
+    "gen_ai.usage.cache_creation_input_tokens": CACHE_WRITE_TOKENS,
+    "gen_ai.usage.cache_creation.input_tokens": CACHE_WRITE_TOKENS,
+    "gen_ai.usage.reasoning_tokens": REASONING_TOKENS,
+    "gen_ai.is_streaming": REQUEST_STREAM,
+    "gen_ai.openai.api_base": SERVER_ADDRESS,
+    "llm.request.type": OPERATION_NAME,
+    "llm.is_streaming": REQUEST_STREAM,
+    # OpenInference
+    "openinference.span.kind": OPERATION_NAME,
+    "llm.provider": PROVIDER_NAME,
+    "llm.system": PROVIDER_NAME,
+    "llm.invocation_parameters": REQUEST_MODEL,
+    "embedding.invocation_parameters": REQUEST_MODEL,
+    "llm.model_name": RESPONSE_MODEL,
+    "embedding.model_name": RESPONSE_MODEL,
+    "llm.finish_reason": FINISH_REASONS,
+    "output.value": FINISH_REASONS,
+    "llm.token_count.prompt": INPUT_TOKENS,
+    "llm.token_count.completion": OUTPUT_TOKENS,
+    "llm.token_count.prompt_details.cache_read": CACHE_READ_TOKENS,
+    "llm.token_count.prompt_details.cache_write": CACHE_WRITE_TOKENS,
+    "llm.token_count.completion_details.reasoning": REASONING_TOKENS,
+    # events and resources
+    "exception.type": ERROR_TYPE,
+    "exception.message": ERROR_MESSAGE,
+    "deployment.environment": "deployment.environment.name",
+}
+"""Attribute that the Collector reads -> the current one that it fills from it. The original stays on the span."""
+
+OLDER_OPERATIONS: Final[Mapping[str, str]] = {
+    "chat": "chat",
+    "acompletion": "chat",
+    "responses": "chat",
+    "aresponses": "chat",
+    "anthropic_messages": "chat",
+    "LLM": "chat",
+    "completion": "text_completion",
+    "text_completion": "text_completion",
+    "atext_completion": "text_completion",
+    "embedding": "embeddings",
+    "embeddings": "embeddings",
+    "aembedding": "embeddings",
+    "EMBEDDING": "embeddings",
+}
+"""What OLDER_NAMES of the operation say -> the operation."""
+
+OLDER_PROVIDERS: Final[Mapping[str, str]] = {
+    "az.ai.inference": "azure.ai.inference",
+    "az.ai.openai": "azure.ai.openai",
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "fireworks_ai": "fireworks",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "together_ai": "together",
+    "vertex_ai": "gcp.vertex_ai",
+    "xai": "x_ai",
+}
+"""Former and other emitters' names of providers, in lower case -> the current name."""
+
+PROVIDERS_BY_HOST: Final[Mapping[str, str]] = {
+    "openrouter.ai": "openrouter",
+    "api.groq.com": "groq",
+    "api.deepseek.com": "deepseek",
+    "api.mistral.ai": "mistral_ai",
+    "api.x.ai": "x_ai",
+    "api.together.xyz": "together",
+    "api.fireworks.ai": "fireworks",
+    "api.perplexity.ai": "perplexity",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "api.anthropic.com": "anthropic",
+    "api.cohere.com": "cohere",
+}
+"""Who answers at an address that speaks OpenAI's protocol. Azure has a host per customer: see the Collector."""
 
 # --- Span attributes: ours -------------------------------------------------------------------------------------------
 

@@ -226,8 +226,12 @@ def test_the_collector_is_quiet_about_spans_that_are_unlike_each_other(stack: St
         otlp.call(service, error="", error__type=7),
         otlp.call(service, gen_ai__request__model=None, gen_ai__provider__name=None),
         otlp.traces(service, [{"traceId": uuid.uuid4().hex, "spanId": uuid.uuid4().hex[:16], "name": "GET /"}]),
+        otlp.call(service, gen_ai__provider__name=None, gen_ai__system=7, gen_ai__is_streaming="maybe"),
+        otlp.call(service, gen_ai__operation__name=None, llm__request__type="no-such-type", server__address=True),
+        otlp.call(service, openinference__span__kind="LLM", llm__invocation_parameters="{broken", output__value=1.5),
+        otlp.call(service, openinference__span__kind=["LLM"], gen_ai__openai__api_base="no url"),
     ):
         assert otlp.send(base, "traces", payload) == 200
 
-    wait_for(lambda: metered(stack, service) == 6, 30, "six calls")
+    wait_for(lambda: metered(stack, service) == 9, 30, "nine calls")
     assert log.read_text() == before

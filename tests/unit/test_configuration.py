@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -15,10 +16,10 @@ from stack.settings import PORTS, REPOSITORY, parse_env
 
 COLLECTOR = (REPOSITORY / "collector" / "config.yaml").read_text()
 CONFIG: dict[str, Any] = yaml.safe_load(COLLECTOR)
+NORMALISE: dict[str, Any] = CONFIG["processors"]["transform/normalise"]
 DATA_SOURCES = (REPOSITORY / "stack/grafana/provisioning/datasources/nightlight.yaml").read_text()
 PINS = parse_env(REPOSITORY / ".env")
 
-# The names of older emitters and of Nightlight's queues are not conventions of ours.
 ATTRIBUTES = {
     value
     for name, value in vars(names).items()
@@ -30,8 +31,21 @@ LABELS = {value for name, value in vars(names).items() if name.endswith("_LABEL"
 def test_the_collector_reads_and_sets_only_attributes_that_the_conventions_name() -> None:
     used = set(re.findall(r'attributes\["([a-z_]+(?:\.[a-z_]+)+)"\]', COLLECTOR))
 
-    assert used <= ATTRIBUTES
+    assert used - ATTRIBUTES == set(names.OLDER_NAMES)
+    assert set(names.OLDER_NAMES.values()) <= used
     assert {names.OUTCOME, names.ERROR_KIND, names.COST_USD, names.UNPRICED} <= used
+
+
+def test_the_collectors_tables_are_those_of_the_conventions() -> None:
+    tables = [json.loads(text) for text in re.findall(r"Coalesce\(\[(\{.*?\})\]\)", str(NORMALISE))]
+
+    assert tables == [names.OLDER_OPERATIONS, names.OLDER_PROVIDERS, names.PROVIDERS_BY_HOST]
+    assert set(names.OLDER_OPERATIONS.values()) <= set(names.LEAF_OPERATIONS)
+
+
+def test_what_is_normalised_is_done_only_for_spans_that_ask_for_it() -> None:
+    """A block without a condition would cost CPU for every span of every app."""
+    assert all(block["conditions"] for block in NORMALISE["trace_statements"])
 
 
 def test_the_meters_spans_carry_only_known_labels() -> None:

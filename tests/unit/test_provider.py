@@ -430,6 +430,7 @@ def test_incidents_add_up_until_they_are_cleared(address: str) -> None:
         "quota": 0,
         "timeouts": 0,
         "cut_streams": 0,
+        "filtered": 0,
         "slow": 1,
         "expensive": 1,
     }
@@ -502,3 +503,26 @@ def test_the_command_ends_cleanly_on_sigterm_and_says_when_its_port_is_taken() -
         server.send_signal(signal.SIGTERM)
         assert server.communicate(timeout=10) == ("", "")
         assert server.returncode == 0
+
+
+def test_the_content_filter_stops_an_answer_halfway(address: str, client: OpenAI) -> None:
+    control(address, filtered=1)
+
+    chat = client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION)
+    response = client.responses.create(model="gpt-4o-mini", input="How do I pair a sensor?")
+
+    assert chat.choices[0].finish_reason == "content_filter"
+    assert chat.choices[0].message.content
+    assert response.status == "incomplete"
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == "content_filter"
+
+
+def test_a_response_can_be_fetched_again_by_its_id(client: OpenAI) -> None:
+    made = client.responses.create(model="gpt-4o-mini", input="How do I pair a sensor?")
+
+    fetched = client.responses.retrieve(made.id)
+
+    assert (fetched.id, fetched.output_text, fetched.usage) == (made.id, made.output_text, made.usage)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve("resp_unknown")
