@@ -10,7 +10,7 @@ import time
 import pytest
 
 from nightlight import conventions as names
-from stack.settings import REPOSITORY
+from stack.settings import REPOSITORY, parse_env
 from tests.conftest import Stack, new_settings
 
 README = (REPOSITORY / "README.md").read_text()
@@ -47,6 +47,14 @@ def test_the_readme_has_a_curl_for_every_interface() -> None:
         assert path in text
     for path in ("query_range", "/api/v2/alerts", ":13133/", ":9090/-/ready", ":9093/-/ready", ":3200/ready"):
         assert path in text
+
+
+def test_the_readme_names_the_versions_that_run() -> None:
+    pins = parse_env(REPOSITORY / ".env")
+
+    for server in ("Collector", "Prometheus", "Alertmanager", "Tempo", "Loki", "Grafana"):
+        (named,) = re.findall(rf"^\| {server} \| ([\d.]+) \|", README, re.MULTILINE)
+        assert f"{pins[f'{server.upper()}_VERSION']}.".startswith(f"{named}."), server
 
 
 def test_the_readme_names_every_series_label_alert_and_outcome() -> None:
