@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -100,7 +101,14 @@ class Stack:
 @pytest.fixture(scope="session")
 def stack(programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack, up before the first test that asks for it, and down after the last, whatever happens."""
-    ours = Stack(new_settings(tmp_path_factory.mktemp("stack")))
+    with running(tmp_path_factory.mktemp("stack")) as ours:
+        yield ours
+
+
+@contextlib.contextmanager
+def running(state: Path) -> Iterator[Stack]:
+    """A native stack that is up inside the block."""
+    ours = Stack(new_settings(state))
     try:
         result = ours.nightlight("up", "--runtime", "native")
         assert result.returncode == 0, result.stdout + result.stderr

@@ -17,7 +17,7 @@ import pytest
 from nightlight import conventions as names
 from stack.native import render, supervisor
 from stack.native.servers import COLLECTOR
-from tests.conftest import Stack, new_settings, wait_for
+from tests.conftest import Stack, running, wait_for
 from tests.e2e import otlp
 
 SENDERS = 8
@@ -27,13 +27,8 @@ PRICES = {"gpt-4o-mini": (0.15, 0.6), "gpt-4o": (2.5, 10.0)}  # USD per million 
 @pytest.fixture(scope="module")
 def own(programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that the tests here may break."""
-    ours = Stack(new_settings(tmp_path_factory.mktemp("exactness")))
-    try:
-        result = ours.nightlight("up", "--runtime", "native")
-        assert result.returncode == 0, result.stdout + result.stderr
+    with running(tmp_path_factory.mktemp("exactness")) as ours:
         yield ours
-    finally:
-        supervisor.down(ours.settings, lambda _: None)
 
 
 @dataclass

@@ -212,6 +212,37 @@ def test_a_prompt_of_5_mb_is_bounded_and_the_next_call_is_counted(stack: Stack) 
     assert stack.nightlight("status").returncode == 0
 
 
+def test_a_clock_that_is_wrong_spoils_no_count(stack: Stack) -> None:
+    service = f"clock-{uuid.uuid4().hex[:8]}"
+    base = stack.url("collector", name="http")
+    for days in (1, -10, 3650, 0):
+        payload = otlp.call(service)
+        (span,) = payload["resourceSpans"][0]["scopeSpans"][0]["spans"]
+        for end in ("startTimeUnixNano", "endTimeUnixNano"):
+            span[end] = str(int(span[end]) + days * 86400 * otlp.NANOSECONDS)
+        assert otlp.send(base, "traces", payload) == 200
+    backwards = otlp.call(service)
+    (span,) = backwards["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    span["startTimeUnixNano"], span["endTimeUnixNano"] = span["endTimeUnixNano"], span["startTimeUnixNano"]
+    assert otlp.send(base, "traces", backwards) == 200
+
+    selector = f'{{{names.SERVICE_LABEL}="{service}"}}'
+    wait_for(lambda: metered(stack, service) == 5, 30, "five calls")
+    durations = f"histogram_count(sum({names.REQUEST_DURATION.series}{selector}))"
+    wait_for(lambda: stack.value(durations) == 5, 30, "five durations")
+    assert stack.value(f"histogram_sum(sum({names.REQUEST_DURATION.series}{selector}))") == pytest.approx(4)
+
+
+def test_a_request_of_100_mb_is_refused_and_the_next_call_is_counted(stack: Stack) -> None:
+    service = f"huge-{uuid.uuid4().hex[:8]}"
+    base = stack.url("collector", name="http")
+
+    assert otlp.send(base, "traces", otlp.call(service, note="x" * 100_000_000)) != 200
+    assert otlp.send(base, "traces", otlp.call(service)) == 200
+
+    wait_for(lambda: metered(stack, service) == 1, 30, "the next call")
+
+
 def test_the_collector_is_quiet_about_spans_that_are_unlike_each_other(stack: Stack) -> None:
     """A warning for each span would fill a disk, and hide the one that matters."""
     service = f"quiet-{uuid.uuid4().hex[:8]}"
