@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -39,10 +39,6 @@ class Process:
             while self.alive() and time.monotonic() < deadline:
                 time.sleep(0.05)
 
-    def as_dict(self) -> dict[str, object]:
-        """For the state file."""
-        return asdict(self)
-
 
 def start(command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str], directory: Path) -> Process:
     """Start a program in a session of its own, its output appended to ``log``. Raises OSError when it cannot start."""
@@ -64,10 +60,9 @@ def start(command: Sequence[str | Path], *, log: Path, environment: Mapping[str,
 
 def _started(pid: int) -> str | None:
     """When the process started, or None when there is none or only its remains."""
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.parent.parent.exists() and Path("/proc/self").exists():
+    if Path("/proc/self").exists():
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return None
         if fields[0] in ("Z", "X"):

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stack import web
@@ -221,7 +221,7 @@ def _launch(plan: _Plan, settings: Settings) -> None:
         )
     except OSError as error:
         raise StackError(f"{name} cannot be started: {plan.command[0]}: {error.strerror}.") from error
-    _write_json(_record(name, settings), {**child.as_dict(), "digest": plan.digest})
+    _write_json(_record(name, settings), {**asdict(child), "digest": plan.digest})
 
 
 def _await_ready(server: Server, settings: Settings) -> float:
